@@ -1,0 +1,3 @@
+from angarium.cli import main
+
+main()

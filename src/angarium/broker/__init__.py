@@ -1,0 +1,1 @@
+"""The broker: one port, two implementations with the same promises (`amqp`, `embedded`)."""

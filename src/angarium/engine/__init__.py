@@ -1,0 +1,1 @@
+"""What every carrier stands on: spool, lanes, permits, outbox, intake."""

@@ -1,0 +1,224 @@
+"""The sender queue: its figures, what stops it, and the commands.
+
+Whoever may change a mailing may freeze, unfreeze and clear it. Without a mailing a command concerns what
+others share: it takes a postmaster or administrator, who sees the account where one is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema
+from ninja.errors import HttpError
+from pydantic import Field
+
+from angarium.domain.gates import Scope
+from angarium.store import queues
+from angarium.store.queues import By
+from angarium.web.api.bodies import Body, Flag, RowId
+from angarium.web.api.caller import Caller, caller
+from angarium.web.api.errors import Invalid
+from angarium.web.mailings.models import Mailing
+
+router = Router(tags=["Sender queue"])
+SCOPE: Final = ("account", "sender", "mailing", "isp")
+DRY_RUN: Final = "Only say how many messages it would affect."
+
+
+class Filters(Schema):
+    """What is named narrows; what is left out is any."""
+
+    account: int | None = None
+    sender: int | None = None
+    mailing: int | None = None
+    isp: int | None = None
+
+
+class MailingIn(Body):
+    mailing: RowId
+    dry_run: Flag = Field(False, description=DRY_RUN)
+
+
+class ScopeIn(Body):
+    account: RowId | None = None
+    sender: RowId | None = None
+    mailing: RowId | None = None
+    isp: RowId | None = None
+    dry_run: Flag = Field(False, description=DRY_RUN)
+
+
+class QueueOut(Schema):
+    """total = new + retries + sending + frozen; messages in the broker are new or frozen."""
+
+    total: int
+    new: int
+    retries: int
+    sending: int
+    frozen: int
+    at: datetime | None = Field(
+        description="The oldest moment the figures are true for; null: no node said anything."
+    )
+    silent: list[str] = Field(
+        description="Nodes without a sign of life: what they last said is in the figures."
+    )
+
+
+class RowOut(Schema):
+    id: int = Field(description="0: the broker among nodes; domains of no ISP among ISPs.")
+    name: str
+    queue: QueueOut
+
+
+class GateOut(Schema):
+    """Nothing within it is sent. Null: any."""
+
+    id: int
+    account: int | None
+    sender: int | None
+    mailing: int | None
+    isp: int | None
+    since: datetime
+    user: str
+
+
+class OverviewOut(QueueOut):
+    gates: list[GateOut] = Field(description="In force on any of it.")
+    rows: list[RowOut] = Field(description="The figures' parts, the largest first; empty without `by`.")
+
+
+class CommandOut(Schema):
+    affected: int = Field(description="Messages counted when it was given; with `dry_run`: that would be.")
+    changed: bool = Field(description="False: a dry run, or it was so already.")
+    unconfirmed: list[str] = Field(description="Nodes that have not confirmed it yet.")
+    preparing: list[int] = Field(description="Launches of the mailing that are not over.")
+
+
+@router.get("", response=OverviewOut, summary="Shows the figures of the sender queue")
+def get_queue(request: HttpRequest, filters: Query[Filters], by: By | None = None) -> object:
+    return overview(_readable(caller(request), filters), by)
+
+
+@router.get("/gates", response=list[GateOut], summary="Lists what is frozen or held")
+def list_gates(request: HttpRequest, filters: Query[Filters]) -> object:
+    return _gates(_readable(caller(request), filters))
+
+
+@router.post("/freeze", response=CommandOut, summary="Freezes a mailing")
+def freeze_queue(request: HttpRequest, body: MailingIn) -> object:
+    """What is new or waits for a retry waits frozen; what is being sent is not affected."""
+    return _given(request, body, queues.close)
+
+
+@router.post("/unfreeze", response=CommandOut, summary="Lets a frozen mailing go on where it stood")
+def unfreeze_queue(request: HttpRequest, body: MailingIn) -> object:
+    """Other gates on its messages stay."""
+    return _given(request, body, queues.open_again)
+
+
+@router.post("/hold", response=CommandOut, summary="Holds all messages of a scope")
+def hold_queue(request: HttpRequest, body: ScopeIn) -> object:
+    return _given(request, body, queues.close)
+
+
+@router.post("/release", response=CommandOut, summary="Lifts the hold of exactly this scope")
+def release_queue(request: HttpRequest, body: ScopeIn) -> object:
+    return _given(request, body, queues.open_again)
+
+
+@router.post("/clear", response=CommandOut, summary="Removes all that waits in a scope")
+def clear_queue(request: HttpRequest, body: ScopeIn) -> object:
+    """For good: the messages end undelivered, removed from the queue by user. What is being sent is not
+    affected. It lifts no gate, and ends no launch that still prepares (`POST /launches/…/stop` does)."""
+    return _given(request, body, queues.clear)
+
+
+def overview(scope: Scope, by: By | None) -> dict[str, Any]:
+    """The answer's fields."""
+    found = queues.queue(scope)
+    rows = queues.breakdown(scope, by) if by else []
+    return {
+        **{name: getattr(found, name) for name in QueueOut.model_fields},
+        "gates": _gates(scope),
+        "rows": rows,
+    }
+
+
+def _gates(scope: Scope) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": gate.id,
+            **{name: getattr(gate.scope, name) or None for name in SCOPE},
+            "since": gate.since,
+            "user": gate.user,
+        }
+        for gate in queues.gates(scope)
+    ]
+
+
+def _given(request: HttpRequest, body: Any, command: Callable[..., queues.Command]) -> CommandOut:
+    me = caller(request)
+    scope = _commandable(me, body)
+    done = command(scope, me.user.username, dry_run=body.dry_run)
+    return answered(scope, done)
+
+
+def answered(scope: Scope, done: queues.Command) -> CommandOut:
+    """Waits a little for the nodes."""
+    return CommandOut(
+        affected=done.affected,
+        changed=done.version > 0,
+        unconfirmed=queues.confirm(done.version) if done.version else [],
+        preparing=queues.preparing(scope) if scope.mailing else [],
+    )
+
+
+def _readable(me: Caller, wanted: Filters) -> Scope:
+    """Whoever sees no platform looks at one account at a time."""
+    scope = _named(wanted)
+    if wanted.mailing is not None:
+        return _of_mailing(me, scope)
+    if wanted.account is not None:
+        get_object_or_404(me.accounts, pk=wanted.account)
+    elif not me.sees_platform:
+        accounts = list(me.accounts[:2])
+        if not accounts:
+            raise Http404
+        if len(accounts) > 1:
+            raise Invalid({"account": "Say which account: you may look at several."})
+        return _within(scope, accounts[0].pk)
+    return scope
+
+
+def _commandable(me: Caller, body: Any) -> Scope:
+    scope = _named(body)
+    if scope == Scope():
+        raise Invalid({"account": "Name an account, a sender, a mailing or an ISP."})
+    if scope.mailing:
+        scope = _of_mailing(me, scope)
+        me.must_edit(scope.account)
+    elif scope.account:
+        me.must_edit(scope.account)
+        if not me.sees_platform:
+            raise HttpError(403, "This takes a postmaster or administrator; you may freeze mailings.")
+    else:
+        me.must_edit_platform()
+    return scope
+
+
+def _of_mailing(me: Caller, scope: Scope) -> Scope:
+    row = me.find(Mailing.objects.all(), pk=scope.mailing)
+    if scope.account not in (0, row.account_id):
+        raise Http404
+    return _within(scope, row.account_id)
+
+
+def _within(scope: Scope, account: int) -> Scope:
+    return Scope(account, scope.sender, scope.mailing, scope.isp)
+
+
+def _named(wanted: Any) -> Scope:
+    return Scope(*(getattr(wanted, name, None) or 0 for name in SCOPE))

@@ -1,0 +1,1 @@
+"""The pages of Audience, one file a noun."""

@@ -1,0 +1,1 @@
+"""The pages of Mailings, one file a noun."""

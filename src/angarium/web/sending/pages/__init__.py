@@ -1,0 +1,1 @@
+"""The pages of Settings – MTA, one file a noun."""

@@ -1,0 +1,1 @@
+"""The commands of `angarium`: one file each, named in `angarium.cli.COMMANDS`."""

@@ -23,6 +23,8 @@ from angarium.config import Settings
 from angarium.errors import ConfigurationError
 
 REQUEST_SECONDS: Final = 5.0
+UNANSWERED: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError)
+"""What may end a request. Cancelled: the process ends, and asyncio would log a cancelled answer as a fault."""
 MESSAGES = prometheus_client.Gauge("angarium_mta_messages", "Messages this node holds.", ["state"])
 LOADED = prometheus_client.Gauge("angarium_mta_loaded", "Messages this node has in memory.")
 SETTINGS = prometheus_client.Gauge("angarium_mta_settings_version", "Settings version this node runs.")
@@ -92,7 +94,7 @@ async def serving(settings: Settings, health: Health) -> AsyncIterator[None]:
     """Answers while the context is open. Raises `ConfigurationError` when the port is taken."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*UNANSWERED):
             async with asyncio.timeout(REQUEST_SECONDS):
                 await _answer(reader, writer, health)
         writer.close()

@@ -107,7 +107,7 @@ def test_what_is_cleared_is_never_sent_and_ends_as_removed(installation: Install
     installation.kill("mta")
     installation.start("mta")
     installation.wait_for_ends(len(PEOPLE))
-    assert queue(installation)["total"] == 0
+    installation.wait_until(lambda: queue(installation)["total"] == 0, "the engine's figures")
     ends = installation.ends()
     assert all(len(ended) == 1 for ended in ends.values())
     removed = {address for address, (end,) in ends.items() if end == End("undeliv", REMOVED)}

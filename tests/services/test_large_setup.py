@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -92,6 +93,43 @@ def test_a_broker_restart_in_the_middle_loses_nothing(installation: Large) -> No
     installation.rabbitmq.kill()
     time.sleep(1)  # deliveries go on meanwhile: what they report waits
     installation.rabbitmq.start()
+    installation.wait_for_ends(len(people()), patience=250)
+    check_counts(installation)
+
+
+def sent_so_far(installation: Large) -> int:
+    """Attempts the sink has seen, once both nodes have said that nothing is on the wire."""
+
+    def quiet() -> bool:
+        [(mailing,)] = installation.rows("SELECT id FROM mailing")
+        shown = json.loads(installation.command("queue", "show", "--mailing", str(mailing), "--json"))
+        return bool(shown["sending"] == 0 and not shown["silent"])
+
+    installation.wait_until(quiet, "both nodes to be quiet")
+    return sum(event.event == "answer" for event in installation.seen())
+
+
+def test_a_freeze_holds_in_the_broker_on_a_node_that_is_down_and_on_the_way_between_nodes(
+    installation: Large,
+) -> None:
+    rule = {"mode": "other_node", "retries": 6, "interval": 15, "type": "fixed"}
+    installation.build(people(), installation.start_sink(), nodes=NODES, strategy=SLOW, rule=rule)
+    installation.start("mta:node-1", "mta:node-2", "recorder")
+    installation.wait_until(lambda: both_run(installation), "both nodes")
+    installation.launch()
+    installation.start("launcher")
+    installation.wait_until(lambda: len(installation.taken()) > 50, "the first deliveries")
+    installation.kill("mta:node-2")  # with moves on their way to it
+    [(mailing,)] = installation.rows("SELECT id FROM mailing")
+    installation.command("queue", "freeze", "--mailing", str(mailing), done=(0, 1))
+    installation.start("mta:node-2")
+    before = sent_so_far(installation)
+    installation.rabbitmq.kill()
+    installation.rabbitmq.start()
+    installation.kill("mta:node-1")
+    installation.start("mta:node-1")
+    assert sent_so_far(installation) == before, "something left while the mailing was frozen"
+    installation.command("queue", "unfreeze", "--mailing", str(mailing))
     installation.wait_for_ends(len(people()), patience=250)
     check_counts(installation)
 

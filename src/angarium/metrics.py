@@ -24,7 +24,7 @@ from angarium.errors import ConfigurationError
 
 REQUEST_SECONDS: Final = 5.0
 UNANSWERED: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError)
-"""What may end a request. Cancelled: the process ends, and asyncio would log a cancelled answer as a fault."""
+"""What may end a request. Cancelled: the process ends; asyncio would log a cancelled answer as a fault."""
 MESSAGES = prometheus_client.Gauge("angarium_mta_messages", "Messages this node holds.", ["state"])
 LOADED = prometheus_client.Gauge("angarium_mta_loaded", "Messages this node has in memory.")
 SETTINGS = prometheus_client.Gauge("angarium_mta_settings_version", "Settings version this node runs.")

@@ -8,7 +8,7 @@ from angarium.domain.permits import Window
 from angarium.engine.message import LaneKey, Message, SpooledPacket
 from angarium.mta.destinations import Destination
 
-BULK, SMALL = 20_000, 100
+BULK, SMALL = 100_000, 100
 PACKET: SpooledPacket = SpooledPacket(1, None, 0)  # type: ignore[arg-type]
 
 

@@ -105,6 +105,27 @@ def _happenings(world: Any, launch: Any) -> None:
     Event.objects.create(
         slot="end", kind="deliv", time=now, attempt=2, code=250, text="OK", **story, **common
     )
+    _waiting(world, launch, story, common)
+
+
+def _waiting(world: Any, launch: Any, told: dict[str, Any], common: dict[str, Any]) -> None:
+    """The packet of Ann's message, and in it one to Ben that waits for a retry."""
+    from angarium.domain.message import message_id
+    from angarium.mailing.port import PacketRecipient
+    from angarium.store import packets
+    from angarium.web.mailings.models import Packet
+    from angarium.web.reports.models import Event
+
+    ben = {**told, "message": message_id(launch.pk, "email", 999), "address": "ben@example.com"}
+    Event.objects.create(
+        slot="sbounce:1", kind="sbounce", time=time.time(), attempt=1, reason="full", code=452,
+        enhanced="4.2.2", text="The mailbox is over quota", next_attempt=time.time() + 900, **ben, **common,
+    )  # fmt: skip
+    people = [PacketRecipient(row["message"], row["address"], 1, 1, 0) for row in (told, ben)]
+    Packet.objects.create(
+        launch=launch, account=world.acme, queue=f"akmta_{common['sender']}", published=True,
+        recipients=packets.encode(people), count=len(people),
+    )  # fmt: skip
 
 
 def _queued(world: Any) -> Any:
@@ -112,6 +133,7 @@ def _queued(world: Any) -> Any:
     from django.utils import timezone
 
     from angarium.broker.topology import mta_queue
+    from angarium.store import packets
     from angarium.web.mailings.models import Launch, Mailing, Packet
     from angarium.web.reports.models import Counter, QueueFigure
     from angarium.web.sending.models import Isp
@@ -131,7 +153,7 @@ def _queued(world: Any) -> Any:
         isp = Isp.objects.get(name=name).pk
         Packet.objects.create(
             launch=launch, account=acme, queue=mta_queue(like.sender_id), isp=isp, published=True,
-            recipients=b"", count=published,
+            recipients=packets.NOBODY, count=published,
         )  # fmt: skip
         QueueFigure.objects.create(
             node=world.rows["node"].pk, isp=isp, new=new, retries=retries, sending=sending, at=time.time(),

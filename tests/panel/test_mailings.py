@@ -90,7 +90,7 @@ def test_the_log_is_filtered_by_level_and_words(alice: Visitor, panel: Panel) ->
 def test_a_message_is_found_by_its_address_with_its_story(alice: Visitor) -> None:
     page = alice.page
     alice.open("/reports/messages/")
-    page.get_by_role("searchbox").fill("Ann@example.com")
+    page.get_by_label("E-mail address, profile key").fill("Ann@example.com")
     page.get_by_role("button", name="Find").click()
     expect(page.locator(".a-story").last).to_contain_text("Delivered")
     expect(page.locator(".a-story").last).to_contain_text("451 4.7.1 Greylisted")

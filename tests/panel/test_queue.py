@@ -180,3 +180,24 @@ def refused(visitor: Visitor, *paths: str) -> list[int]:
     headers = {"X-CSRFToken": str(cookies["csrftoken"])}
     post = visitor.page.request.post
     return [post(f"{visitor.panel.address}{path}", headers=headers).status for path in paths]
+
+
+def test_the_messages_of_a_mailing_are_listed_by_state_and_lead_to_their_stories(
+    walker: Visitor, panel: Panel
+) -> None:
+    page = walker.page
+    walker.log_in("alice")
+    walker.open(f"/mailings/mailing/{panel.rows['mailing']}/queue/")
+    page.get_by_role("link", name="Retries", exact=True).click()
+    expect(page.locator("#messages tbody tr")).to_have_count(1)
+    expect(page.locator("#messages")).to_contain_text("452 4.2.2 The mailbox is over quota")
+    assert page.evaluate(STICKS_OUT) <= 0
+    page.get_by_label("State").select_option("Delivered")
+    page.get_by_role("button", name="List").click()
+    expect(page.locator("#messages tbody tr")).to_have_count(1)
+    page.get_by_label("Part of the last answer").fill("no such words")
+    page.get_by_role("button", name="List").click()
+    expect(page.locator("#messages")).to_contain_text("No message fits.")
+    page.go_back()
+    page.get_by_role("link", name="ann@example.com").click()
+    expect(page.locator(".a-story")).to_contain_text("Greylisted")

@@ -20,6 +20,7 @@ from angarium.errors import InvalidInput
 
 if TYPE_CHECKING:
     from angarium.domain.gates import Scope
+    from angarium.store.messages import Place, Search
     from angarium.store.queues import Command
 
 app = typer.Typer(no_args_is_help=True, help="Watch, freeze, hold and clear what waits to be sent.")
@@ -29,6 +30,7 @@ NOT_DONE: Final = 1
 STATES: Final = ("total", "new", "retries", "sending", "frozen")
 
 By = Literal["mailing", "sender", "isp", "node"]
+State = Literal["new", "retries", "frozen", "deleted", "delivered", "hard_bounce", "undelivered"]
 MailingOption = Annotated[str | None, typer.Option("--mailing", help="Name or number.")]
 Frozen = Annotated[str, typer.Option("--mailing", help="Name or number.")]
 SenderOption = Annotated[str | None, typer.Option("--sender", help="Name or number.")]
@@ -40,6 +42,14 @@ IspOption = Annotated[str | None, typer.Option("--isp", help="Name or number.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many messages it would affect.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 ByOption = Annotated[By | None, typer.Option("--by", help="Part the figures: mailing, sender, isp or node.")]
+StateOption = Annotated[
+    State | None,
+    typer.Option("--state", help="How it stands; one on the wire is shown as what it was before."),
+]
+RecipientOption = Annotated[str, typer.Option("--recipient", help="A part of the address.")]
+AnswerOption = Annotated[str, typer.Option("--answer", help="A part of the last answer: 5.7.1, full …")]
+AfterOption = Annotated[str, typer.Option("--after", help="Go on where a page ended: its `next`.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Messages to show.")]
 Looks = Annotated[int | None, typer.Option(min=1, help="End after so many looks (default: never).")]
 
 
@@ -69,6 +79,30 @@ def watch(
         _look(scope, part, looks, as_json)
     except KeyboardInterrupt:
         raise typer.Exit from None
+
+
+@app.command()
+def messages(
+    mailing: MailingOption = None, sender: SenderOption = None, account: AccountOption = None,
+    isp: IspOption = None, state: StateOption = None, recipient: RecipientOption = "",
+    answer: AnswerOption = "", after: AfterOption = "", limit: LimitOption = 50, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Find messages: who they go to, how they stand, what the receiver said last, when they are tried next.
+
+    For example: angarium queue messages --mailing News --state retries --answer full
+    """
+    scope = _scope(mailing, sender, account, isp)
+    from angarium.store.messages import Place, Search
+    from angarium.store.messages import State as Stored
+
+    wanted = Search(scope, Stored(state) if state else None, recipient, answer)
+    page = _found(wanted, Place.read(after) if after else None, limit)
+    if as_json:
+        typer.echo(json.dumps(page))
+        return
+    Console().print(_messages_table(page["items"]))
+    if page["next"]:
+        typer.echo(f"More: --after {page['next']}", err=True)
 
 
 @app.command()
@@ -193,6 +227,36 @@ def _tell(
     if answer.unconfirmed:
         typer.echo(f"Not confirmed yet by {', '.join(answer.unconfirmed)}.", err=True)
         raise typer.Exit(NOT_DONE)
+
+
+def _found(wanted: Search, after: Place | None, limit: int) -> dict[str, Any]:
+    """As the API answers, however far one has to look for so many."""
+    from angarium.store.messages import Page, search
+    from angarium.web.api.queues import shown
+
+    items: list[Any] = []
+    while True:
+        page = search(wanted, None, after, limit - len(items))
+        items += page.messages
+        after = page.next
+        if after is None or len(items) == limit:
+            return shown(Page(items, after)).model_dump(mode="json")
+
+
+def _messages_table(found: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "To", "State", "Attempts", "Next attempt", "Last answer", "Message", box=None, pad_edge=False
+    )
+    for message in found:
+        table.add_row(
+            escape(message["address"]),
+            message["state"].replace("_", " ") + (" (doubtful)" if message["doubtful"] else ""),
+            str(message["attempts"] or ""),
+            _moment(message["next_attempt"]) if message["next_attempt"] else "",
+            escape(message["answer"] or message["reason"]),
+            message["message"],
+        )
+    return table
 
 
 def _messages(count: int) -> str:

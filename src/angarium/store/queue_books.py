@@ -143,17 +143,22 @@ def _published(scope: Scope, first: int = 0) -> Tally[Scope]:
     if first:
         rows = rows.filter(pk__gte=first)
     if scope.sender:
-        rows = rows.filter(queue__in=(mta_queue(scope.sender), priority_queue(scope.sender)))
+        rows = rows.filter(queue__in=queues_of(scope.sender))
     if scope.isp:
         rows = rows.filter(isp=scope.isp)
     names = ("launch__account", "launch__mailing", "queue", "isp")
     found: Tally[Scope] = Tally()
     for account, mailing, queue, isp, count in rows.order_by().values_list(*names).annotate(n=Sum("count")):
-        found[Scope(account, _sender(queue), mailing, isp)] += count
+        found[Scope(account, sender_of(queue), mailing, isp)] += count
     return found
 
 
-def _sender(queue: str) -> int:
+def queues_of(sender: int) -> tuple[str, str]:
+    """What a launcher publishes its messages to."""
+    return mta_queue(sender), priority_queue(sender)
+
+
+def sender_of(queue: str) -> int:
     """Of the queue's name (`broker.topology`): a mailing's sender may have changed since."""
     return int(queue.rpartition("_")[2])
 

@@ -46,7 +46,7 @@ def _read(as_of: int) -> sending.SendingSettings:
         default_rules=tuple(_default_rule(row) for row in models.DefaultRule.objects.all()),
         dkim_keys={row.pk: _dkim_key(row) for row in models.DkimKey.objects.order_by("pk")},
         routes=tuple(_route(row) for row in models.Route.objects.order_by("pk")),
-        gates=_gates(time.time() - MEMORY),
+        gates=known_gates(time.time() - MEMORY),
     )
 
 
@@ -187,7 +187,7 @@ def _route(row: models.Route) -> sending.Route:
     )
 
 
-def _gates(since: float) -> gates.Gates:
+def known_gates(since: float) -> gates.Gates:
     """All closed gates, and the gates opened and clears given since then: messages may have met them."""
     shut = Gate.objects.filter(Q(until=None) | Q(until__gte=since)).order_by("pk")
     clears = Clear.objects.filter(at__gte=since).order_by("pk")

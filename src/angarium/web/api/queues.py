@@ -17,7 +17,8 @@ from ninja.errors import HttpError
 from pydantic import Field
 
 from angarium.domain.gates import Scope
-from angarium.store import queues
+from angarium.store import messages, queues
+from angarium.store.messages import State
 from angarium.store.queues import By
 from angarium.web.api.bodies import Body, Flag, RowId
 from angarium.web.api.caller import Caller, caller
@@ -97,6 +98,44 @@ class CommandOut(Schema):
     preparing: list[int] = Field(description="Launches of the mailing that are not over.")
 
 
+class MessageOut(Schema):
+    """One message and how it stands, as far as the control database knows."""
+
+    message: str = Field(description="Its id, hexadecimal: `GET /messages/{message}` tells its story.")
+    address: str
+    state: State
+    account: int
+    mailing: int
+    launch: int
+    sender: int
+    isp: int = Field(description="0: none of the listed ISPs.")
+    published: datetime
+    attempts: int
+    at: datetime | None = Field(description="When the last thing happened to it.")
+    reason: str
+    answer: str = Field(description="The receiver's last.")
+    next_attempt: datetime | None
+    doubtful: bool = Field(description="An attempt ended without an answer: it may have been delivered.")
+
+
+class MessagesOut(Schema):
+    items: list[MessageOut]
+    next: str | None = Field(
+        description="`after` of the next page. A page may be short, or empty, and have one: so many messages"
+        " were looked through. Null: this was the last."
+    )
+
+
+class SearchFilters(Filters):
+    state: State | None = None
+    recipient: str = Field("", max_length=320, description="A part of the address.")
+    answer: str = Field(
+        "", max_length=200, description="A part of the last answer, such as `5.7.1` or `full`."
+    )
+    after: str = Field("", description="`next` of the page before.")
+    limit: int = Field(50, ge=1, le=500)
+
+
 @router.get("", response=OverviewOut, summary="Shows the figures of the sender queue")
 def get_queue(request: HttpRequest, filters: Query[Filters], by: By | None = None) -> object:
     return overview(_readable(caller(request), filters), by)
@@ -105,6 +144,22 @@ def get_queue(request: HttpRequest, filters: Query[Filters], by: By | None = Non
 @router.get("/gates", response=list[GateOut], summary="Lists what is frozen or held")
 def list_gates(request: HttpRequest, filters: Query[Filters]) -> object:
     return _gates(_readable(caller(request), filters))
+
+
+@router.get("/messages", response=MessagesOut, summary="Searches messages by recipient, state and answer")
+def list_messages(request: HttpRequest, filters: Query[SearchFilters]) -> object:
+    """The newest launches first, within a launch in the order of publishing. Only messages of the caller's
+    accounts. A message on the wire is shown as new or retries: what it was before."""
+    me = caller(request)
+    scope = _named(filters)
+    scope = _of_mailing(me, scope) if scope.mailing else scope
+    if scope.account:
+        get_object_or_404(me.accounts, pk=scope.account)
+    wanted = messages.Search(scope, filters.state, filters.recipient, filters.answer)
+    after = messages.Place.read(filters.after) if filters.after else None
+    return shown(
+        messages.search(wanted, list(me.accounts.values_list("pk", flat=True)), after, filters.limit)
+    )
 
 
 @router.post("/freeze", response=CommandOut, summary="Freezes a mailing")
@@ -145,6 +200,26 @@ def overview(scope: Scope, by: By | None) -> dict[str, Any]:
         "gates": _gates(scope),
         "rows": rows,
     }
+
+
+def shown(page: messages.Page) -> MessagesOut:
+    """The answer's fields."""
+    return MessagesOut(
+        items=[_message(found) for found in page.messages], next=str(page.next) if page.next else None
+    )
+
+
+def _message(found: messages.Found) -> MessageOut:
+    same = ("address", "state", "launch", "attempts", "published", "reason", "answer", "doubtful")
+    return MessageOut.model_validate(
+        {
+            "message": found.message.hex(),
+            "at": found.at or None,
+            "next_attempt": found.next_attempt or None,
+            **{name: getattr(found, name) for name in same},
+            **{name: getattr(found.scope, name) for name in SCOPE},
+        }
+    )
 
 
 def _gates(scope: Scope) -> list[dict[str, Any]]:

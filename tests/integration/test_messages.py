@@ -119,6 +119,8 @@ def test_every_message_is_shown_as_it_stands(world: World) -> None:
         ("answer=MAILBOX", ["retries"]),
         ("answer=5.1.1", ["hard_bounce"]),
         ("recipient=RETRIES", ["retries"]),
+        ("doubtful=true", ["doubtful"]),
+        ("doubtful=true&state=new", []),
         (f"isp={GMAIL}", [fate for fate in FATES if fate != "new"]),
         ("isp=0", list(FATES)),
         ("sender=999999", []),

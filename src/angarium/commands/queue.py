@@ -48,6 +48,9 @@ StateOption = Annotated[
 ]
 RecipientOption = Annotated[str, typer.Option("--recipient", help="A part of the address.")]
 AnswerOption = Annotated[str, typer.Option("--answer", help="A part of the last answer: 5.7.1, full …")]
+DoubtfulOption = Annotated[
+    bool, typer.Option("--doubtful", help="Only those that may have been delivered without an answer.")
+]
 AfterOption = Annotated[str, typer.Option("--after", help="Go on where a page ended: its `next`.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Messages to show.")]
 Looks = Annotated[int | None, typer.Option(min=1, help="End after so many looks (default: never).")]
@@ -85,7 +88,8 @@ def watch(
 def messages(
     mailing: MailingOption = None, sender: SenderOption = None, account: AccountOption = None,
     isp: IspOption = None, state: StateOption = None, recipient: RecipientOption = "",
-    answer: AnswerOption = "", after: AfterOption = "", limit: LimitOption = 50, as_json: AsJson = False,
+    answer: AnswerOption = "", doubtful: DoubtfulOption = False, after: AfterOption = "",
+    limit: LimitOption = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Find messages: who they go to, how they stand, what the receiver said last, when they are tried next.
 
@@ -95,7 +99,7 @@ def messages(
     from angarium.store.messages import Place, Search
     from angarium.store.messages import State as Stored
 
-    wanted = Search(scope, Stored(state) if state else None, recipient, answer)
+    wanted = Search(scope, Stored(state) if state else None, recipient, answer, doubtful)
     page = _found(wanted, Place.read(after) if after else None, limit)
     if as_json:
         typer.echo(json.dumps(page))

@@ -57,6 +57,8 @@ class Search(msgspec.Struct, frozen=True):
     recipient: str = ""
     answer: str = ""
     """Of the last answer: a part of its code, enhanced code and text."""
+    doubtful: bool = False
+    """Only those that may have been delivered without an answer."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -185,6 +187,7 @@ class _Reader:
             wanted.state in (None, message.state)
             and wanted.scope.isp in (0, message.scope.isp)
             and self._answer in message.answer.casefold()
+            and (message.doubtful or not wanted.doubtful)
         )
 
     def _found(self, launch: Launch, packet: Packet, person: PacketRecipient, events: list[Event]) -> Found:

@@ -132,6 +132,7 @@ class SearchFilters(Filters):
     answer: str = Field(
         "", max_length=200, description="A part of the last answer, such as `5.7.1` or `full`."
     )
+    doubtful: bool = Field(False, description="Only those that may have been delivered without an answer.")
     after: str = Field("", description="`next` of the page before.")
     limit: int = Field(50, ge=1, le=500)
 
@@ -155,7 +156,9 @@ def list_messages(request: HttpRequest, filters: Query[SearchFilters]) -> object
     scope = _of_mailing(me, scope) if scope.mailing else scope
     if scope.account:
         get_object_or_404(me.accounts, pk=scope.account)
-    wanted = messages.Search(scope, filters.state, filters.recipient, filters.answer)
+    wanted = messages.Search(
+        scope, filters.state, filters.recipient, filters.answer, doubtful=filters.doubtful
+    )
     after = messages.Place.read(filters.after) if filters.after else None
     return shown(
         messages.search(wanted, list(me.accounts.values_list("pk", flat=True)), after, filters.limit)

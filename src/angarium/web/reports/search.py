@@ -23,6 +23,8 @@ from angarium.web.reports import stories
 from angarium.web.sending.models import Isp
 
 FILTERS: Final = ("mailing", "state", "isp", "recipient", "answer")
+DOUBTFUL: Final = "doubtful"
+"""Chosen among the states: those that may have been delivered without an answer, however they stand."""
 A_PAGE: Final = 50
 CHOICES: Final = 200
 """Mailings to choose from, the newest."""
@@ -63,14 +65,19 @@ def _choices(request: HttpRequest, chosen: dict[str, str]) -> dict[str, Any]:
     mailings = list(own.order_by("-pk")[:CHOICES])
     if (number := _number(chosen["mailing"])) and number not in {row.pk for row in mailings}:
         mailings += own.filter(pk=number)
-    return {"mailings": mailings, "isps": Isp.objects.order_by("name"), "states": STATES.items()}
+    return {
+        "mailings": mailings,
+        "isps": Isp.objects.order_by("name"),
+        "states": [*STATES.items(), (DOUBTFUL, "Doubtful")],
+    }
 
 
 def _listed(request: HttpRequest, chosen: dict[str, str]) -> dict[str, Any]:
     """A page of the list, and where the next one is."""
     scope = Scope(mailing=_number(chosen["mailing"]), isp=_number(chosen["isp"]))
     state = State(chosen["state"]) if chosen["state"] in set(State) else None
-    wanted = Search(scope, state, chosen["recipient"], chosen["answer"])
+    doubtful = chosen["state"] == DOUBTFUL
+    wanted = Search(scope, state, chosen["recipient"], chosen["answer"], doubtful)
     page = stored.search(wanted, current.shown(request), _after(request), A_PAGE)
     following = urlencode({**{name: word for name, word in chosen.items() if word}, "after": page.next or ""})
     return {"rows": _rows(page.messages), "listed": True, "following": following if page.next else ""}

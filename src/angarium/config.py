@@ -131,6 +131,8 @@ class RecorderSettings(_Section):
 
     event_retention: Seconds = 90 * 86_400
     """Older events are deleted; counters stay."""
+    stall_after: Seconds = 1_800
+    """A queue of which nothing has come to an end for so long is stalled: an alarm."""
 
 
 class MetricsSettings(_Section):

@@ -232,8 +232,9 @@ async def _mta(process: Process) -> None:
 
 async def _recorder(process: Process) -> None:
     database, broker = await process.database(), await process.broker()
-    from angarium.status import recorder, retention
-    from angarium.store import events, queue_books
+    from angarium.domain.gates import Scope
+    from angarium.status import recorder, retention, stall_watch
+    from angarium.store import events, queue_books, stalls
     from angarium.store import retention as old
 
     async def store(batches: Sequence[EventBatch]) -> events.Stored:
@@ -246,8 +247,13 @@ async def _recorder(process: Process) -> None:
         await database.call(queue_books.settle)
         return 0
 
+    async def look() -> list[stalls.Stall]:
+        patience = process.settings.recorder.stall_after
+        return await database.call(stalls.stalls, Scope(), patience, time.time())
+
     process.ready()
     tidying = [asyncio.create_task(retention.run(step)) for step in (delete_old, settle)]
+    tidying.append(asyncio.create_task(stall_watch.run(look)))
     await recorder.run(broker, store, process.health.notice("recorder"), process.stop)
     for task in tidying:
         task.cancel()

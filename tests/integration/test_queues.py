@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -359,3 +360,48 @@ def test_a_launch_that_has_ended_is_settled_and_skipped(world: World) -> None:
         assert queues.queue(scope).total == 0
     Launch.objects.create(account=world.acme, mailing=world.rows["mailing"], state="preparing")
     assert queue_books.settle() == 0, "it may still publish"
+
+
+def bounce(world: World, count: int, text: str) -> None:
+    """Soft bounces of this minute, and the last answer."""
+    from angarium.web.mailings.models import Launch
+    from angarium.web.reports.models import Counter, Event
+
+    mailing, launch = world.rows["mailing"], Launch.objects.get().pk
+    same = {"account": world.acme.pk, "mailing": mailing.pk, "launch": launch, "sender": mailing.sender_id}
+    minute = int(time.time() // 60)
+    Counter.objects.create(kind="sbounce", minute=minute, count=count, isp=0, channel="email", **same)
+    Event.objects.create(
+        message=b"m", slot="sbounce:1", kind="sbounce", time=time.time(), profile=1, subscription=1,
+        address="ann@example.com", code=452, text=text, **same,
+    )  # fmt: skip
+
+
+def test_a_stalled_queue_is_listed_with_its_likely_cause(world: World) -> None:
+    from angarium.store import queues
+    from angarium.store.stalls import stalls
+
+    def words() -> list[str]:
+        return [stall.words for stall in stalls(of(world), 1800, time.time() + 3600)]
+
+    publish(world, [(100, True, 0)])
+    say(world, "node-1", {"new": 60, "retries": 40}, 1)
+    assert stalls(of(world), 1800, time.time()) == [], "it has only begun"
+    assert [stall.cause for stall in stalls(of(world), 1800, time.time() + 3600)] == ["limited"]
+    say(world, "node-1", {"new": 60, "retries": 40}, 1, time.time() - 60)
+    assert words() == ["no sign of life: node-1"]
+    queues.close(of(world), USER)
+    assert words() == ["frozen or held"]
+
+
+def test_an_isp_that_puts_everything_off_is_named_with_its_last_answer(world: World) -> None:
+    from angarium.web.mailings.models import Launch
+
+    publish(world, [(100, True, 0)])
+    Launch.objects.update(created=datetime.now(UTC) - timedelta(hours=1))
+    say(world, "node-1", {"new": 60, "retries": 40}, 1)
+    bounce(world, 40, "Try again later")
+    [stall] = world.ask("alice", "GET", f"queues/stalls?mailing={world.rows['mailing'].pk}").json
+    assert (stall["cause"], stall["waiting"]) == ("refused", 100)
+    assert stall["words"] == "the receiver puts it off: 452 Try again later"
+    assert world.ask("charlie", "GET", f"queues/stalls?mailing={world.rows['mailing'].pk}").status == 404

@@ -140,6 +140,20 @@ def test_a_postmaster_holds_an_isp_and_releases_it(walker: Visitor, write: Write
     expect(page.get_by_role("button", name="Freeze", exact=True)).to_be_visible()
 
 
+def test_a_queue_that_does_not_shrink_is_shown_with_its_likely_cause(
+    walker: Visitor, panel: Panel, write: Write
+) -> None:
+    write("UPDATE launch SET created = '2020-01-01 00:00:00' WHERE mailing_id = ?", panel.rows["queued"])
+    write("UPDATE counter SET minute = 1 WHERE mailing = ?", panel.rows["queued"])
+    lives(write)
+    walker.log_in("alice")
+    walker.open(f"/mailings/mailing/{panel.rows['queued']}/queue/")
+    expect(walker.page.locator("#stalls tbody tr")).to_have_count(2)
+    expect(walker.page.locator("#stalls")).to_contain_text("News to Gmail")
+    expect(walker.page.locator("#stalls")).to_contain_text("nothing was tried")
+    assert walker.page.evaluate(STICKS_OUT) <= 0
+
+
 def test_those_who_may_only_look_command_nothing(visitor: Visitor, panel: Panel, write: Write) -> None:
     page, address = visitor.page, f"/mailings/mailing/{panel.rows['queued']}/queue/"
     visitor.log_in("bob")

@@ -85,6 +85,45 @@ def watch(
 
 
 @app.command()
+def stalls(
+    mailing: MailingOption = None, sender: SenderOption = None, account: AccountOption = None,
+    isp: IspOption = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show queues of which nothing has come to an end for `recorder.stall_after`, with the likely cause.
+
+    Exit status 1: there are some.
+    """
+    scope = _scope(mailing, sender, account, isp)
+    from angarium.web.api.queues import stalled
+
+    found = [one.model_dump(mode="json") for one in stalled(scope)]
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        Console().print(_stalls_table(found) if found else "Every queue moves.")
+    if found:
+        raise typer.Exit(NOT_DONE)
+
+
+def _stalls_table(found: list[dict[str, Any]]) -> Table:
+    from angarium.web.mailings.models import Mailing
+    from angarium.web.sending.models import Isp, Sender
+
+    models = {"mailing": Mailing, "sender": Sender, "isp": Isp}
+    names = {
+        word: dict(
+            model._default_manager.filter(pk__in=[one[word] for one in found]).values_list("pk", "name")
+        )
+        for word, model in models.items()
+    }
+    table = Table("Mailing", "Sender", "ISP", "Messages", "Likely cause", box=None, pad_edge=False)
+    for one in found:
+        named = [escape(str(names[word].get(one[word], one[word] or ""))) for word in models]
+        table.add_row(*named, f"{one['waiting']:,}", escape(one["words"]))
+    return table
+
+
+@app.command()
 def messages(
     mailing: MailingOption = None, sender: SenderOption = None, account: AccountOption = None,
     isp: IspOption = None, state: StateOption = None, recipient: RecipientOption = "",

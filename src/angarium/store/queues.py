@@ -34,6 +34,7 @@ PATIENCE: Final = 3.0
 LOOK_EVERY: Final = 0.05
 PREPARING: Final = (LaunchState.WAITING, LaunchState.PREPARING, LaunchState.STOPPING, LaunchState.PAUSED)
 By = Literal["mailing", "sender", "isp", "node"]
+STATES: Final = ("new", "retries", "sending", "frozen")
 _MODELS: Final[dict[str, type[Model]]] = {
     "account": Account,
     "sender": Sender,
@@ -82,7 +83,7 @@ class Command(msgspec.Struct, frozen=True):
 
 def queue(scope: Scope) -> Queue:
     """The figures of a scope: on all nodes and in the broker."""
-    return _queue(queue_books.cells(scope), _signs())
+    return _queue(queue_books.cells(scope), signs_of_life())
 
 
 def breakdown(scope: Scope, by: By) -> list[Row]:
@@ -92,7 +93,7 @@ def breakdown(scope: Scope, by: By) -> list[Row]:
         if cell.total:
             parts.setdefault(cell.node if by == "node" else getattr(cell.scope, by), []).append(cell)
     names = dict(_MODELS[by]._default_manager.filter(pk__in=parts).values_list("pk", "name"))
-    signs = _signs()
+    signs = signs_of_life()
     rows = [
         Row(key, names.get(key) or _nameless(by, key), _queue(part, signs)) for key, part in parts.items()
     ]
@@ -151,7 +152,7 @@ def confirm(version: int, patience: float = PATIENCE) -> list[str]:
     """Waits until all nodes run the version, or nobody who is alive is behind; who is behind."""
     deadline = time.monotonic() + patience
     while behind := _behind(version):
-        alive = behind.keys() - _silent(_signs())
+        alive = behind.keys() - silent_nodes(signs_of_life())
         if not alive or time.monotonic() > deadline:
             break
         time.sleep(LOOK_EVERY)
@@ -167,32 +168,34 @@ def preparing(scope: Scope) -> list[int]:
 # Figures
 
 
-class _Sign(msgspec.Struct, frozen=True):
+class Sign(msgspec.Struct, frozen=True):
     name: str
     seen: float
     """Wall clock; 0: never."""
     active: bool
 
 
-def _signs() -> dict[int, _Sign]:
+def signs_of_life() -> dict[int, Sign]:
+    """When each node was last heard of."""
     return {
-        row.pk: _Sign(row.name, row.seen.timestamp() if row.seen else 0.0, row.active)
+        row.pk: Sign(row.name, row.seen.timestamp() if row.seen else 0.0, row.active)
         for row in Node.objects.order_by("name")
     }
 
 
-def _silent(signs: dict[int, _Sign]) -> set[int]:
+def silent_nodes(signs: dict[int, Sign]) -> set[int]:
+    """Nodes without a sign of life."""
     since = time.time() - SILENCE
     return {node for node, sign in signs.items() if sign.seen <= since}
 
 
-def _queue(cells: Iterable[Cell], signs: dict[int, _Sign]) -> Queue:
+def _queue(cells: Iterable[Cell], signs: dict[int, Sign]) -> Queue:
     found = list(cells)
     new, retries, sending, frozen = (
         sum(getattr(cell, state) for cell in found) for state in ("new", "retries", "sending", "frozen")
     )
     holding = {cell.node for cell in found if cell.total} - {BROKER}
-    silent = _silent(signs)
+    silent = silent_nodes(signs)
     moments = [cell.at for cell in found if cell.node in holding] + [
         sign.seen for node, sign in signs.items() if sign.active and node not in silent
     ]

@@ -6,6 +6,7 @@ others share: it takes a postmaster or administrator, who sees the account where
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -16,10 +17,13 @@ from ninja import Query, Router, Schema
 from ninja.errors import HttpError
 from pydantic import Field
 
+from angarium import config
 from angarium.domain.gates import Scope
+from angarium.domain.stall import Cause
 from angarium.store import messages, queues
 from angarium.store.messages import State
 from angarium.store.queues import By
+from angarium.store.stalls import stalls
 from angarium.web.api.bodies import Body, Flag, RowId
 from angarium.web.api.caller import Caller, caller
 from angarium.web.api.errors import Invalid
@@ -98,6 +102,19 @@ class CommandOut(Schema):
     preparing: list[int] = Field(description="Launches of the mailing that are not over.")
 
 
+class StallOut(Schema):
+    """A queue of which nothing has come to an end for `recorder.stall_after`."""
+
+    account: int
+    sender: int
+    mailing: int
+    isp: int
+    cause: Cause = Field(description="The likely one.")
+    waiting: int = Field(description="Messages.")
+    waited: float = Field(description="Seconds since the oldest of it was launched.")
+    words: str = Field(description="The cause, with what is known of it.")
+
+
 class MessageOut(Schema):
     """One message and how it stands, as far as the control database knows."""
 
@@ -145,6 +162,13 @@ def get_queue(request: HttpRequest, filters: Query[Filters], by: By | None = Non
 @router.get("/gates", response=list[GateOut], summary="Lists what is frozen or held")
 def list_gates(request: HttpRequest, filters: Query[Filters]) -> object:
     return _gates(_readable(caller(request), filters))
+
+
+@router.get(
+    "/stalls", response=list[StallOut], summary="Lists queues that do not shrink, with the likely cause"
+)
+def list_stalls(request: HttpRequest, filters: Query[Filters]) -> object:
+    return stalled(_readable(caller(request), filters))
 
 
 @router.get("/messages", response=MessagesOut, summary="Searches messages by recipient, state and answer")
@@ -203,6 +227,18 @@ def overview(scope: Scope, by: By | None) -> dict[str, Any]:
         "gates": _gates(scope),
         "rows": rows,
     }
+
+
+def stalled(scope: Scope) -> list[StallOut]:
+    """The answer's items."""
+    found = stalls(scope, config.current().recorder.stall_after, time.time())
+    return [
+        StallOut(
+            cause=one.cause, waiting=one.waiting, waited=one.waited, words=one.words,
+            account=one.scope.account, sender=one.scope.sender, mailing=one.scope.mailing, isp=one.scope.isp,
+        )
+        for one in found
+    ]  # fmt: skip
 
 
 def shown(page: messages.Page) -> MessagesOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,9 +11,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from angarium import config
 from angarium.domain.gates import Scope
 from angarium.store import queues
 from angarium.store.queues import By, GateRow, Queue, Row
+from angarium.store.stalls import stalls
 from angarium.web.access import current, permissions
 from angarium.web.access.models import Account
 from angarium.web.mailings.models import Mailing
@@ -72,14 +75,28 @@ def live(of: Sequence[Scope], version: int) -> dict[str, Any]:
     """What a page shows and is told again. `version`: of the command it waits for, or 0."""
     queue = added(queues.queue(scope) for scope in of)
     unconfirmed = queues.unconfirmed(version) if version else []
+    stuck = [line for scope in of for line in stalled(scope)]
     return {
         **_counts(queue),
         "at": clock(queue.at) if queue.at is not None else "",
         "silent": ", ".join(queue.silent),
         "unconfirmed": ", ".join(unconfirmed),
         "confirmed": version > 0 and not unconfirmed,
+        "stalls": stuck,
+        "stalling": bool(stuck),
         "breakdowns": {kind: [cells(row.name, row.queue) for row in rows(of, kind)] for kind in KINDS},
     }
+
+
+def stalled(scope: Scope) -> list[list[Any]]:
+    """Queues of which nothing ends: what, how many messages, the likely cause."""
+    found = stalls(scope, config.current().recorder.stall_after, time.time())
+    return [[_stalled_name(one.scope), one.waiting, one.words] for one in found]
+
+
+def _stalled_name(scope: Scope) -> str:
+    isp = _name(Isp, scope.isp) if scope.isp else "other domains"
+    return f"{_name(Sender, scope.sender)} to {isp}"
 
 
 def cells(name: str | dict[str, str], queue: Queue) -> list[Any]:

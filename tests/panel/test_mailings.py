@@ -78,6 +78,20 @@ def test_the_report_shows_outcomes_reasons_and_the_chart(alice: Visitor, panel: 
     assert page.evaluate(drawn) == ["Delivered", "Soft bounces", "Hard bounces", "Undelivered"]
 
 
+def test_a_launch_is_sent_again_to_those_it_did_not_reach(alice: Visitor, panel: Panel) -> None:
+    page = alice.page
+    alice.open(f"/mailings/mailing/{panel.rows['mailing']}/report/?launch={panel.rows['launch']}")
+    page.get_by_role("link", name="Send again to the undelivered").click()
+    expect(page.get_by_role("checkbox")).to_have_count(1)
+    expect(page.get_by_label("blocked (30)")).to_be_checked()
+    page.get_by_role("checkbox").uncheck()
+    page.get_by_role("button", name="Launch to them").click()
+    expect(page.get_by_text("Choose at least one reason.")).to_be_visible()
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Launch to them").click()
+    expect(page.get_by_text("left nobody undelivered for these reasons")).to_be_visible()
+
+
 def test_the_log_is_filtered_by_level_and_words(alice: Visitor, panel: Panel) -> None:
     page = alice.page
     alice.open(f"/mailings/mailing/{panel.rows['mailing']}/log/")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from angarium.domain.outcome import Reason
 from angarium.errors import InvalidInput
 
 app = typer.Typer(help="Create, launch and follow mailings.", no_args_is_help=True)
@@ -106,6 +107,35 @@ def launch(
         _watch(account_id, number, as_json)
     else:
         _say({"launch": number}, f"Launch {number} is asked for", as_json)
+
+
+@app.command()
+def resend(
+    mailing: Which,
+    account: AccountOption = None,
+    number: LaunchOption = None,
+    reason: Annotated[
+        list[Reason] | None,
+        typer.Option(help="Why they were not reached; may be repeated (default: all but hard bounces)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would go to.")] = False,
+    watch: Watch = False,
+    as_json: Json = False,
+) -> None:
+    """Send a mailing again, as a new launch, to those whom a launch did not reach.
+
+    All checks are made again.
+    """
+    account_id = _open(account)
+    from angarium.store import resends
+
+    made = resends.request(account_id, _launch(account_id, mailing, number), reason or (), dry_run=dry_run)
+    if watch and made.launch:
+        _watch(account_id, made.launch, as_json)
+        return
+    words = f"Launch {made.launch} is asked for, to" if made.launch else "It would go to"
+    words = f"{words} {made.recipients:,} profiles, before the checks"
+    _say({"recipients": made.recipients, "launch": made.launch}, words, as_json)
 
 
 @app.command()

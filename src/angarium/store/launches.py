@@ -69,14 +69,20 @@ class Preview(msgspec.Struct, frozen=True):
 @transaction.atomic
 def request(account: int, mailing_id: int, user_id: int | None = None) -> int:
     """Asks for a launch; its id. Raises `InvalidInput` saying why it is refused."""
-    mailing = _locked(account, mailing_id)
-    _refuse_broken(mailing)
-    if running := mailing.launches.filter(state__in=UNFINISHED, test_address="").first():
-        raise InvalidInput(f"the mailing is already being launched (launch {running.pk})")
+    mailing = ready(account, mailing_id)
     size = ListEntry.objects.filter(list_id=mailing.audience_id).count()
     if not size:
         raise InvalidInput(f"the list {mailing.audience.name!r} is empty")
     return Launch.objects.create(account_id=account, mailing=mailing, audience=size, created_by_id=user_id).pk
+
+
+def ready(account: int, mailing_id: int) -> Mailing:
+    """The mailing, locked, when it may be launched now. Raises `InvalidInput`."""
+    mailing = _locked(account, mailing_id)
+    _refuse_broken(mailing)
+    if running := mailing.launches.filter(state__in=UNFINISHED, test_address="").first():
+        raise InvalidInput(f"the mailing is already being launched (launch {running.pk})")
+    return mailing
 
 
 @transaction.atomic

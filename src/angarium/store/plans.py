@@ -27,7 +27,7 @@ def of_launch(launch: Launch) -> Plan:
         cursor=launch.cursor,
         counts={str(key): int(value) for key, value in launch.counts.items()},
         isps=dict(IspDomain.objects.values_list("domain", "isp_id")),
-        **_of_mailing(mailing),
+        **_of_mailing(mailing, launch.recipients_id),
     )
 
 
@@ -36,7 +36,8 @@ def of_mailing(mailing: Mailing) -> Plan:
     return Plan(launch=0, **_of_mailing(mailing))
 
 
-def _of_mailing(mailing: Mailing) -> dict[str, Any]:
+def _of_mailing(mailing: Mailing, recipients: int | None = None) -> dict[str, Any]:
+    """`recipients`: a list that takes the place of the mailing's."""
     sender = MtaSender.objects.get(pk=mailing.sender_id)
     options = mailing.options or {}
     return {
@@ -44,7 +45,7 @@ def _of_mailing(mailing: Mailing) -> dict[str, Any]:
         "mailing": mailing.pk,
         "name": mailing.name,
         "resource": mailing.resource_id,
-        "audience": mailing.audience_id,
+        "audience": recipients or mailing.audience_id,
         "sender": mailing.sender_id,
         "channel": mailing.channel,
         "urgent": mailing.urgent,

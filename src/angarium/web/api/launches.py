@@ -13,10 +13,11 @@ from ninja import Header, Query, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
+from angarium.domain.outcome import Reason
 from angarium.errors import InvalidInput
-from angarium.store import launches, reports
+from angarium.store import launches, reports, resends
 from angarium.web.access.journal import record
-from angarium.web.api.bodies import Body, Link, RowId
+from angarium.web.api.bodies import Body, Flag, Link, RowId
 from angarium.web.api.caller import Caller, caller
 from angarium.web.api.errors import Invalid
 from angarium.web.api.mailings import to_change
@@ -55,6 +56,18 @@ class ProgressOut(LaunchOut):
 
 class Once(Schema):
     key: str = Field("", alias="Idempotency-Key", max_length=200, description="A word of your own choice.")
+
+
+class ResendIn(Body):
+    reasons: list[Reason] = Field(
+        [], description="Why they were not reached; empty: whatever may be tried again."
+    )
+    dry_run: Flag = Field(False, description="Only say how many it would go to.")
+
+
+class ResendOut(Schema):
+    recipients: int = Field(description="Profiles it goes to, before the checks.")
+    launch: int = Field(description="The new launch; 0: a dry run.")
 
 
 class TestIn(Body):
@@ -196,6 +209,19 @@ def stop_launch(request: HttpRequest, number: int) -> object:
 @router.post("/{int:number}/resume", response=ProgressOut, summary="Goes on where the launch was")
 def resume_launch(request: HttpRequest, number: int) -> object:
     return _command(request, number, launches.resume, "resumed")
+
+
+@router.post("/{int:number}/resend", response=ResendOut, summary="Sends again to the undelivered")
+def resend_launch(request: HttpRequest, number: int, body: ResendIn) -> object:
+    """As a new launch of the mailing, to those whose message ended undelivered for one of the reasons. All
+    checks are made again. Hard bounces are not tried again."""
+    row = _own(request, number)
+    me = caller(request)
+    me.must_edit(row.account_id)
+    made = resends.request(row.account_id, row.pk, body.reasons, me.user.pk, dry_run=body.dry_run)
+    if made.launch:
+        record(request, row.mailing, "resent", launch=made.launch, undelivered_of=row.pk)
+    return made
 
 
 @router.get("/{int:number}/report", response=Report, summary="Shows what came of a launch")

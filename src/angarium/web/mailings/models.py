@@ -126,6 +126,10 @@ class Launch(models.Model):
         default=0, db_default=0, help_text="The last list entry that was handled."
     )
     audience = models.PositiveIntegerField(default=0, db_default=0)
+    recipients = models.ForeignKey(
+        ProfileList, models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="Goes to this list instead of the mailing's.",
+    )  # fmt: skip
     counts = models.JSONField(default=dict, help_text="Check → how many it held back; `published`, `errors`.")
     owner = models.CharField(max_length=80, blank=True, default="", db_default="")
     heartbeat = models.DateTimeField(null=True, blank=True, help_text="Of the launcher that runs it.")

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from angarium.events import EventKind
 from angarium.web.access import current, permissions
 from angarium.web.mailings.models import Launch, LaunchState, Mailing, Template
-from angarium.web.mailings.pages import launching, report
+from angarium.web.mailings.pages import launching, report, resending
 from angarium.web.mailings.pages.mailing_form import MailingForm
 from angarium.web.mailings.pages.templates import EditorAdmin
 from angarium.web.queues.pages import mailing as queue
@@ -160,6 +160,7 @@ class MailingAdmin(EditorAdmin):
             page("<int:object_id>/launch/", "launch", launching.launch),
             page("<int:object_id>/test/", "test", launching.test_send),
             page("<int:object_id>/launches/<int:number>/stop/", "stop", launching.stop),
+            page("<int:object_id>/launches/<int:number>/resend/", "resend", resending.resend),
             page("<int:object_id>/launches/<int:number>/resume/", "resume", launching.resume),
             page("<int:object_id>/report/", "report", report.report),
             page("<int:object_id>/figures/", "figures", report.live),

@@ -72,6 +72,9 @@ def launch_figures(launch: Launch) -> dict[str, Any]:
         "moving": not progress.is_over or open_messages > 0,
         "stoppable": progress.state in (LaunchState.WAITING, LaunchState.PREPARING),
         "resumable": progress.state in launches.RESUMABLE,
+        "resendable": progress.is_over
+        and not launch.test_address
+        and outcomes["blocked"] + outcomes["undelivered"] > 0,
         "delivered_share": figures.share(outcomes["delivered"], progress.published),
         "queue": asdict(queues.queue(Scope(account=launch.account_id, mailing=launch.mailing_id))),
         "timeline": figures.launch_timeline(launch.pk),

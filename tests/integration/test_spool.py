@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from angarium.domain.message import FrameReader
 from angarium.engine.spool import Spool
 from angarium.errors import SpoolUnavailable
 from angarium.events import Event, EventKind
+from angarium.mta import link
+from angarium.mta.couriers import Courier
 
 
 @pytest.fixture
@@ -166,3 +169,33 @@ async def test_an_event_batch_keeps_its_id_when_it_is_published_again(tmp_path: 
     assert number != before[0][0]
     assert events.decode(wire)[0].id != events.decode(before[0][1])[0].id
     await spool.close()
+
+
+class Told(Courier):
+    """A courier without a process: what it is told is kept."""
+
+    def __init__(self, slot_file: Path) -> None:
+        super().__init__(1, slot_file, lambda courier, messages: None)
+        self.messages: list[link.ToCourier] = []
+
+    def say(self, message: link.ToCourier) -> None:
+        self.messages.append(message)
+
+
+async def test_a_slot_is_freed_by_the_flush_of_its_own_end_not_by_the_one_before(
+    spool: Spool, tmp_path: Path
+) -> None:
+    courier = Told(tmp_path / "slots")
+    spool.execute("DELETE FROM tombstone WHERE until < 0")
+    first = spool.flushed()
+    courier.settle(1, spool)
+    begun = asyncio.Event()
+    spool.before_commit = begun.set
+    await begun.wait()
+    assert not first.done(), "the commit of the first is under way"
+    courier.settle(2, spool)  # its end gathers for the next commit: a kill now must find the slot taken
+    await first
+    assert courier.messages == [link.Settled((1,))]
+    spool.execute("DELETE FROM tombstone WHERE until < 0")
+    await spool.flushed()
+    assert courier.messages == [link.Settled((1,)), link.Settled((2,))]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,9 @@ class Courier:
         self._outgoing: list[link.ToCourier] = []
         self._packets: OrderedDict[int, None] = OrderedDict()
         self._blobs: set[str] = set()
+        self._flushed: asyncio.Future[None] | None = None
         self._settling: list[int] = []
+        """Slots to free once `_flushed` is done."""
         self._flush_planned = False
         self._writer: asyncio.StreamWriter | None = None
         self.process: asyncio.subprocess.Process | None = None
@@ -83,15 +86,16 @@ class Courier:
         )  # fmt: skip
 
     def settle(self, slot: int, spool: Spool) -> None:
-        """Frees the slot once what gathers in the spool is on the disk."""
-        if not self._settling:
-            spool.flushed().add_done_callback(self._settled)
+        """Frees the slot once what gathers in the spool is on the disk, and not with the flush before it."""
+        flushed = spool.flushed()
+        if flushed is not self._flushed:
+            self._flushed, self._settling = flushed, []
+            flushed.add_done_callback(partial(self._settled, self._settling))
         self._settling.append(slot)
 
-    def _settled(self, flushed: asyncio.Future[None]) -> None:
-        settling, self._settling = self._settling, []
+    def _settled(self, slots: list[int], flushed: asyncio.Future[None]) -> None:
         if not flushed.exception():
-            self.say(link.Settled(tuple(settling)))
+            self.say(link.Settled(tuple(slots)))
 
     def slots(self) -> dict[tuple[int, int], slots.Slot]:
         """What it had on the wire, after its death."""

@@ -19,6 +19,8 @@ FULL = [980, 850, 115, 15, 0]
 STICKS_OUT = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 DRAWN = "Chart.getChart(document.querySelector('[data-history]')).data.datasets.map(set => set.data.at(-1))"
 AFRESH = (
+    "UPDATE launch SET created = CURRENT_TIMESTAMP",
+    "UPDATE counter SET minute = strftime('%s', 'now') / 60 WHERE isp <> 0",
     "DELETE FROM gate",
     "DELETE FROM clear",
     "UPDATE queue_figure SET new = CASE retries WHEN 70 THEN 500 ELSE 150 END",

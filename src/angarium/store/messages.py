@@ -122,8 +122,11 @@ def search(wanted: Search, accounts: Collection[int] | None, after: Place | None
                 found.append(message)
                 place = Place(launch.pk, row.pk, index + 1)
             place = Place(launch.pk, row.pk + 1, 0)
-        left -= len(numbers)
-        if left < 0:
+        if len(numbers) > left:
+            return Page(found, place)
+        place = Place(launch.pk - 1, 0, 0)
+        left -= max(1, len(numbers))  # launches without a fitting packet take their time too
+        if left <= 0:
             return Page(found, place)
     return Page(found, None)
 

@@ -392,6 +392,9 @@ def test_a_stalled_queue_is_listed_with_its_likely_cause(world: World) -> None:
     assert words() == ["no sign of life: node-1"]
     queues.close(of(world), USER)
     assert words() == ["frozen or held"]
+    queues.open_again(of(world), USER)
+    say(world, "node-1", {"new": 60, "retries": 40}, 1)
+    assert stalls(of(world), 1800, time.time() + 1700) == [], "it has only begun again"
 
 
 def test_an_isp_that_puts_everything_off_is_named_with_its_last_answer(world: World) -> None:

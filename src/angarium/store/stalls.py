@@ -15,6 +15,7 @@ from angarium.domain.stall import Cause, Standing
 from angarium.events import EventKind
 from angarium.store import queue_books, queues
 from angarium.store.queue_books import BROKER, Cell
+from angarium.store.settings import known_gates
 from angarium.web.mailings.models import Launch
 from angarium.web.reports.models import Counter, Event
 from angarium.web.sending.models import Node
@@ -37,7 +38,7 @@ class Stall(msgspec.Struct, frozen=True):
     cause: Cause
     waiting: int
     waited: float
-    """Seconds since the oldest of it was launched."""
+    """Seconds since the oldest of it was launched, or the last gate on it was opened."""
     words: str
     """The cause, with what is known of it."""
 
@@ -61,6 +62,7 @@ class _Books:
         self._now = now
         self._counted = _counted(mailings, int((now - patience) // 60))
         self._launched = _launched(mailings)
+        self._gates = known_gates(now - patience)
         self._nodes = {row.pk: row for row in Node.objects.filter(active=True)}
         self._silent = queues.silent_nodes(queues.signs_of_life()) & self._nodes.keys()
 
@@ -70,7 +72,7 @@ class _Books:
             **{name: sum(getattr(cell, name) for cell in cells) for name in queues.STATES},
             ended=self._counted[key, True],
             refused=self._counted[key, False],
-            waited=self._now - self._launched.get(key.mailing, self._now),
+            waited=self._now - self._free_since(key),
             node_down=bool(down),
             node_trouble=bool(troubled),
         )
@@ -84,6 +86,11 @@ class _Books:
         }.get(cause, "")
         words = f"{_WORDS[cause]}: {known}" if known else _WORDS[cause]
         return Stall(key, cause, sum(cell.total for cell in cells), standing.waited, words)
+
+    def _free_since(self, key: Scope) -> float:
+        """Since when something of it could have ended: its launch, or the last gate's opening."""
+        opened = (gate.until or 0.0 for gate in self._gates.gates if gate.scope.covers(key))
+        return max(self._launched.get(key.mailing, self._now), *opened, 0.0)
 
     def _down(self, cells: Iterable[Cell]) -> list[str]:
         """Names of silent nodes that hold some of it; of all nodes when none is there to take it."""

@@ -111,7 +111,7 @@ class StallOut(Schema):
     isp: int
     cause: Cause = Field(description="The likely one.")
     waiting: int = Field(description="Messages.")
-    waited: float = Field(description="Seconds since the oldest of it was launched.")
+    waited: float = Field(description="Seconds since the oldest was launched, or the last gate on it opened.")
     words: str = Field(description="The cause, with what is known of it.")
 
 
